@@ -19,7 +19,7 @@ HALVES = {"serving": ROOT / "src", "conf": ROOT}
 BRIDGE = "serving.settings"  # the only folder that both halves use
 # "" is the last of a half: the modules that stand in no folder, main, api and testing.
 FOLDERS = {
-    "serving": ("settings", "base", "telemetry", "models", "inputs", "service", "core", "web", "offline", "tools", ""),
+    "serving": ("settings", "base", "telemetry", "models", "inputs", "video", "service", "core", "web", "offline", "tools", ""),
     "conf": (
         "base",
         "clusters",
@@ -49,6 +49,7 @@ LIBRARIES = {
     "onnxruntime.transformers": "serving.tools.optimize.convert",
     "onnx": "serving.tools.optimize.convert",
     "PIL": "serving.inputs.pictures",
+    "av": "serving.video.decoder",
     "requests": "serving.inputs.fetch",
     "urllib3": "serving.inputs.fetch",
     "prometheus_client": "serving.telemetry.metrics",

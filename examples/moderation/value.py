@@ -6,8 +6,7 @@ username = "like"
 
 cpu = 2  # cores a pod asks for; the model's threads follow from it
 # A pod uses 0.15 GiB at rest, and 0.4 with two videos and pictures. At worst it needs 0.9 for two pictures of max_image_pixels
-# (one a core) and 1 for two videos (decode_mib, and the file twice). Requests take another 0.5: 256 MiB of bodies are held at
-# once, and the parts of a form beside its bytes.
+# (one a core), decode_memory for two videos, and 0.3 for the videos themselves.
 memory = "4Gi"
 gpu_memory = 0  # GiB of one GPU; 0 = no GPU
 ins_num_per_gpu = 2  # sessions of the model, one core each
@@ -32,11 +31,5 @@ options = {
     "frame_from": 0.8,  # a picture, or a frame of a video, with at least this score is nsfw
     "video_share": 0.1,  # a video is nsfw when at least this share of its frames is
     "sure_from": 0.95,  # or when one frame has at least this score
-    "most_videos": 2,  # decoded at once; one more is refused with 429
-    "most_pixels": 2_088_960,  # of a video's frame: 1920 x 1088
-    "most_seconds": 600,
-    "most_frames": 36_000,  # ten minutes at 60 a second
-    # Seconds of one core for one video. They are well below timeout_second, since the model computes on the same cores.
-    "decode_seconds": 30,
-    "decode_mib": 384,  # of memory, for one video
+    "max_seconds": 600,  # of a video
 }

@@ -5,6 +5,7 @@
     telemetry   metrics and logs
     models      a model in memory, its queue, and the registry of a service's models
     inputs      a request's bytes to arrays, and a model's outputs back to bytes
+    video       frames of videos, decoded by confined processes
     service     the class that a service writes, and the loading of its own code
     core        decode -> preprocess -> model -> postprocess -> encode
     web         HTTP: connections, admission, routes, drain, the admin port

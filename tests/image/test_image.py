@@ -173,9 +173,9 @@ def test_an_example_is_built_from_its_own_folder_and_its_makefile_makes_the_mode
             kept = under(root, "app")
         wanted = (service / "model/SHA256SUMS").read_text().split()[0]
         assert hashlib.sha256(model).hexdigest() == wanted
-        assert {"value.py", "src/server.py", "src/video.py", "model/README.md", "src/serving/core/stages.py"} <= kept
+        assert {"value.py", "src/server.py", "src/nsfw.py", "model/README.md", "src/serving/core/stages.py"} <= kept
         assert {"model/Makefile", "model/SHA256SUMS", "src/requirements.txt", "src/test_server.py", "README.md"} & kept == set()
-        assert run(image, "python", "-c", "import av, video; print(av.__name__)") == "av"
+        assert run(image, "python", "-c", "import av, serving.video.supervisor; print(av.__name__)") == "av"
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ WATCHES = """
 from serving.api import Service
 
 class Watches(Service):
+    videos = True
+
     def setup(self):
         self.watch(self.folder / "model" / "names.txt", lambda: None)
         self.metrics.counter("faces_total", "Faces found.", ("size",)).labels("large").inc()

@@ -6,11 +6,11 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from sampling import SIDE, Sample
 
 from serving.api import Array
 
 MEAN = np.array([104, 117, 123], np.float32)  # mean blue, green and red of the training pictures
+SIDE = 256  # pixels of a side of a shrunk picture
 CROP = 224  # pixels of a side, cut from the middle of SIDE
 
 
@@ -46,10 +46,9 @@ def of_picture(picture: Image.Image) -> Array:
     return _by_jpeg(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
-def of_sample(sample: Sample) -> Array:
-    """Return a sample's pixels, turned upright: uint8 [SIDE, SIDE, 3], blue, green, red."""
-    pixels = np.frombuffer(sample.pixels, np.uint8).reshape(SIDE, SIDE, 3)[..., ::-1]
-    return _by_jpeg(Image.fromarray(np.ascontiguousarray(np.rot90(pixels, round(sample.turn / 90)))))
+def of_frame(pixels: Array) -> Array:
+    """Return a video's frame as `of_picture` returns a picture. pixels: uint8 [height, width, 3], RGB."""
+    return of_picture(Image.fromarray(pixels))
 
 
 def _by_jpeg(picture: Image.Image) -> Array:

@@ -10,8 +10,11 @@ from tests.running import ROOT
 ALERTS = ROOT / "examples/moderation/alerts.yaml"
 STEP, HOURS = 5, 30  # minutes between two values of a series; hours that all of them run
 # A service begins each of these counters at 0.
-VERDICTS = [("verdicts_total", f'of="{of}", label="{label}"') for of in ("image", "video") for label in ("safe", "nsfw")]
-REFUSED = [("videos_refused_total", f'reason="{reason}"') for reason in ("busy", "codec", "memory")]
+VERDICTS = [
+    ("moderation_verdicts_total", f'of="{of}", label="{label}"') for of in ("image", "video") for label in ("safe", "nsfw")
+]
+REFUSED = [("monopod_videos_refused_total", f'cause="{cause}"') for cause in ("codec", "memory")]
+WAITING = ("monopod_videos_waiting", 'pod="waiting"')
 
 
 def fires(tmp_path: Path, alert: str, **rates: tuple[float, float]) -> bool:
@@ -22,10 +25,12 @@ def fires(tmp_path: Path, alert: str, **rates: tuple[float, float]) -> bool:
     """
     steps, last = HOURS * 60 // STEP, 120 // STEP
     series = {}
-    for name, labels in VERDICTS + REFUSED:
+    for name, labels in [*VERDICTS, *REFUSED, WAITING]:
         before, now = next((rate for words, rate in rates.items() if all(f'"{w}"' in labels for w in words.split("_"))), (0, 0))
         values = f"0+{before}x{steps - last} {before * (steps - last) + now}+{now}x{last - 1}"
-        series[f'moderation_{name}{{namespace="like", service="moderation", {labels}}}'] = values
+        if name == WAITING[0]:
+            values = f"{before}x{steps - last} {now}x{last - 1}"
+        series[f'{name}{{namespace="like", service="moderation", {labels}}}'] = values
     return alert in firing(ALERTS, series, f"{HOURS * 60 - STEP}m", tmp_path, f"{STEP}m")
 
 
@@ -39,8 +44,7 @@ USUAL = {"image_safe": (1000.0, 1000.0), "image_nsfw": (20.0, 20.0), "video_safe
         ("ModerationNsfwSurge", {"image_nsfw": (0, 400)}),
         ("ModerationVideosRefused", {"codec": (5, 60)}),
         ("ModerationVideosRefused", {"video_safe": (0, 0), "codec": (0, 5)}),
-        ("ModerationVideosTurnedAway", {"busy": (0, 20)}),
-        ("ModerationVideosTurnedAway", {"video_safe": (0, 0), "busy": (0, 20)}),
+        ("ModerationVideosWait", {"waiting": (0, 1)}),
         ("ModerationHostileVideos", {"memory": (0, 2)}),
     ],
 )

@@ -6,7 +6,6 @@ import nsfw
 import numpy as np
 import pytest
 from PIL import Image
-from sampling import SIDE, Sample
 
 RULE = nsfw.Rule(frame_from=0.8, video_share=0.1, sure_from=0.95)
 
@@ -36,15 +35,8 @@ def test_a_threshold_is_above_0_and_up_to_1(value: float) -> None:
         nsfw.Rule(video_share=value)
 
 
-@pytest.mark.parametrize("turn", [0, -90, 90, 180])
-def test_a_videos_frame_becomes_what_the_same_picture_becomes(turn: int) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    upright = Image.fromarray(noise).rotate(turn)
-    assert np.array_equal(nsfw.of_sample(Sample(0, turn, noise[..., ::-1].tobytes())), nsfw.of_picture(upright))
-
-
 def test_the_models_rows_are_the_middle_in_blue_green_red_minus_the_mean() -> None:
-    pixels = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    pixels = np.zeros((2, nsfw.SIDE, nsfw.SIDE, 3), np.uint8)
     pixels[:, 16:240, 16:240] = 30, 20, 10
     rows = nsfw.rows(list(pixels))
     assert rows.shape == (2, 224, 224, 3)
@@ -54,7 +46,7 @@ def test_the_models_rows_are_the_middle_in_blue_green_red_minus_the_mean() -> No
 
 def test_a_picture_is_shrunk_saved_as_a_jpeg_and_read_again_as_open_nsfw_was_meant_to_be_used() -> None:
     assert nsfw.of_picture(Image.new("RGB", (512, 300), (10, 20, 30)))[0, 0] == pytest.approx([30, 20, 10], abs=1)
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (nsfw.SIDE, nsfw.SIDE, 3), np.uint8))
     saved = io.BytesIO()
     noise.save(saved, "JPEG")
     assert np.array_equal(nsfw.of_picture(noise)[..., ::-1], np.asarray(Image.open(saved)))

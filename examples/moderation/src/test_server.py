@@ -8,17 +8,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import films
 import nsfw
 import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
-from reading import Reading
-from sampling import Limits, Sample
 from sending import ASTRONAUT, COFFEE, FOLDER, ROUTE, Answered, children, file, send, send_form, send_video
 
 from serving.testing import make_request
+from tests import films
 from tests.running import ROOT, Running, launch, post_json, running
 from tests.waiting import until
 
@@ -88,8 +86,8 @@ def test_a_video_comes_raw_or_in_a_form_or_in_json(service: Running) -> None:
 
 def test_more_frames_than_the_model_takes_at_once_are_asked_about_in_parts(service: Running) -> None:
     video = films.film([Image.blend(COFFEE, ASTRONAUT, at / 30) for at in range(31)], range(31))
-    with Reading(video, Limits(), make_request().life) as reading:
-        rows = nsfw.rows([nsfw.of_sample(sample) for sample in reading if isinstance(sample, Sample)])
+    frames = make_request(video=video).frames(every=1, at_least=(nsfw.SIDE, nsfw.SIDE))
+    rows = nsfw.rows([nsfw.of_frame(frame.pixels) for frame in frames])
     before = service.metric('monopod_batch_rows_count{model="moderation"}')
     status, answer = send_video(service, video)
     assert status == 200
@@ -163,8 +161,8 @@ def copy(tmp_path: Path, **files: bytes | None) -> Path:
         ("model/open-nsfw.onnx", (FOLDER / "model/SHA256SUMS").read_bytes(), "open-nsfw.onnx"),
         (
             "value.py",
-            (FOLDER / "value.py").read_bytes().replace(b'"most_seconds": 600', b'"most_hours": 3'),
-            "value.py: options: no option most_hours; there are most_videos, most_pixels",
+            (FOLDER / "value.py").read_bytes().replace(b'"max_seconds": 600', b'"most_hours": 3'),
+            "value.py: options: no option most_hours; there are max_seconds, frame_from",
         ),
     ],
 )

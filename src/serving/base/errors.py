@@ -103,6 +103,12 @@ class NotReady(ServingError):
     status, reason = 503, "not_ready"
 
 
+class DecoderLost(ServingError):
+    """The process that decoded the request's video has ended, by no fault of the video. The client may try again."""
+
+    status, reason = 503, "decoder_lost"
+
+
 class DeadlinePassed(ServingError):
     """The request's deadline has passed, so its work is dropped."""
 

@@ -42,6 +42,7 @@ from serving.service.loader import line_of, place_of
 from serving.service.request import Request
 from serving.service.service import Answer, Service, files_of, from_data, handles_itself, takes_data
 from serving.settings import Settings, size_in_bytes
+from serving.video.frames import Decoders, available
 
 log = logging.getLogger("monopod.core")
 
@@ -84,6 +85,14 @@ def fetcher_of(settings: Settings) -> UrlFetcher:
     return Fetcher(settings.fetch_hosts, size_in_bytes(settings.max_body), settings.fetch_timeout_second)
 
 
+def _video_decoders(service: Service) -> Decoders:
+    """Return the decoders of a service's videos, which are starting."""
+    settings, metrics = service.settings, service.metrics
+    decoders = Decoders(settings.decode_workers, size_in_bytes(settings.decode_memory), settings.max_image_pixels, metrics)
+    decoders.start()
+    return decoders
+
+
 class FetcherOfRequest:
     """Fetches for one request, whose time of that is a stage of its own. share: a place for each request that fetches.
 
@@ -122,7 +131,7 @@ SMALL_JSON, SMALL_BINARY, SMALL_TEXTS, SMALL_OUTPUTS = 8 * 2**10, 64 * 2**10, 2 
 Encode = Callable[[Arrays], Reply]  # from a model's outputs
 Decoded = tuple[Arrays, Encode]
 Decode = Callable[[bytes, ModelSpec], Decoded]
-Prepared = tuple[Handle, Arrays, Encode]
+Prepared = tuple[Handle, Arrays | Any, Encode]  # Any: an iterator of arrays, as preprocess may return it
 Prepare = Callable[[RawRequest], Prepared]
 NO_LIFE = Lifetime(0.0, 0.0)  # of a request for which nothing waits
 
@@ -154,6 +163,8 @@ class Core:
         self._after = WorkerThreads(cores, "after", yield_to_others)
         self._blocking = ThreadPoolExecutor(limit, "blocking")
         self._decoders = threading.Semaphore(cores)
+        # A service may read videos by other means, and then needs no av.
+        self.video_decoders = _video_decoders(service) if service.videos and available() else None
         self._job_begins: dict[int, float] = {}  # thread -> when its job began; each thread writes its own entry
 
     def stuck_seconds(self) -> float:
@@ -172,10 +183,14 @@ class Core:
         done = self._pending(self._service.settings.service_name, raw, done)
         if self._own_handle:
             self._blocking.submit(self._handle, raw, partial(self._give, done))
-        elif self._may_fetch and in_json:  # a fetch waits for another server, and must not hold a thread that computes
+        elif self._may_wait(raw):  # for another server or a decoder, and must not hold a thread that computes
             self._blocking.submit(self._on_thread, raw, self._prepare, done, own=True)
         else:
             self._before.run(self._on_thread, raw, self._prepare, done, True)
+
+    def _may_wait(self, raw: RawRequest) -> bool:
+        """Return whether a request to the service's own route may fetch a URL or hold a video."""
+        return (self._may_fetch and raw.kind == JSON) or (self._service.videos and not raw.kind.startswith("image/"))
 
     def infer(self, model: Handle, raw: RawRequest, decode: Decode, done: Done, binary: bool = False) -> None:
         """Answer a request to a model, without the hooks. Called on the loop.
@@ -267,8 +282,24 @@ class Core:
         def work() -> None:
             raw.times.begin("decode")
             model, arrays, encode = prepare(raw)
+            if isinstance(arrays, Iterator):  # it waits for the model between its groups
+                self._blocking.submit(self._on_groups, raw, model, arrays, encode, done, own)
+                return
             raw.times.begin("queue")
             model.submit_with(arrays, raw.life, partial(self._go_on, raw, encode, done, own))
+
+        self._guarded(raw, work, partial(self._give, done), own)
+
+    def _on_groups(
+        self, raw: RawRequest, model: Handle, groups: Iterator[Arrays], encode: Encode, done: Done, own: bool
+    ) -> None:
+        """Run the model on rows that come in groups, and have the answer encoded."""
+
+        def work() -> None:
+            raw.times.begin("handle")
+            outputs = model(groups, raw)
+            raw.times.begin("encode")
+            self._after.run(self._encode, raw, encode, outputs, done, own)
 
         self._guarded(raw, work, partial(self._give, done), own)
 
@@ -334,7 +365,8 @@ class Core:
                 decoded = payload.decode(raw.content_type, self._body(raw, files), fetcher, raw.life, files)
         else:
             decoded = payload.decode(raw.content_type, self._body(raw, files), self._fetcher, raw.life, files)
-        return Request(raw.id, raw.life, decoded, raw.parameters(), self._pixels, self._decoders, self.memory)
+        given = self._pixels, self._decoders, self.memory, self.video_decoders
+        return Request(raw.id, raw.life, decoded, raw.parameters(), *given)
 
     def _body(self, raw: RawRequest, files: FileKinds | None = None) -> bytes:
         """Return a request's body, whose bytes count as held as long as the request lives. files: that may be all of it.

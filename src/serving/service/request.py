@@ -17,6 +17,8 @@ from serving.inputs import pictures
 from serving.inputs.files import IMAGE, VIDEO, File
 from serving.inputs.payload import IDS, TYPE_NAMES, Payload, converted
 from serving.models.tensors import Array, Arrays
+from serving.video.frames import Decoders, Frames, default_decoders
+from serving.video.sampling import MAX_FRAMES, Sampling
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +37,7 @@ class Request:
     max_image_pixels: int = 50_000_000
     decoders: threading.Semaphore | None = None  # one for each core that may decode a picture
     memory: WorkingMemory | None = None
+    video_decoders: Decoders | None = None
 
     @property
     def data(self) -> Any:
@@ -156,6 +159,40 @@ class Request:
         form = pictures.form(tuple(size), means, stds, dtype, layout, crop, stretch)
         return pictures.pixels(picture or self.image((round(size[0] / crop), round(size[1] / crop))), form)
 
+    def frames(
+        self,
+        every: float = 1.0,
+        at_most: int = MAX_FRAMES,
+        at_least: tuple[int, int] = (0, 0),
+        *,
+        start: float = 0.0,
+        end: float = 0.0,
+        sampling: str = "exact",
+        video: bytes | None = None,
+    ) -> Frames:
+        """Return an iterator over frames of the video: `for frame in request.frames(every=1.0, at_least=(256, 256))`.
+
+        Each has `seconds`, since the first frame, and `pixels`: uint8 [height, width, 3], RGB, upright, not writable. All have
+        one size. A process of its own decodes them, a few ahead. After the last one, `ending` has `damaged`, `seconds` and
+        `decoded`. Each call decodes the video anew.
+        every: seconds from one frame to the next, 0 for each frame. start, end: seconds of the part that is read; an end of 0
+        is the video's own. at_most: frames.
+        at_least: a sufficient width and height in pixels. Frames are scaled down to the smallest size of their shape with both.
+        sampling: "exact"; "fast", which takes a key frame within half a step instead and so decodes far less; or "keys", which
+        takes key frames alone. video: taken instead of the request's own.
+        Raises ValueError for other arguments. The call and the iterator raise BadInput for no or a broken video, TooLarge for
+        one that is too large or too long for its deadline, DecoderLost, DeadlinePassed, ClientGone, MemoryFull.
+        """
+        wanted = Sampling(every, at_most, at_least, start, end, sampling)
+        return self._video(self._one_video() if video is None else video, wanted, False)
+
+    def video_info(self) -> dict[str, Any]:
+        """Return what the video's header says: seconds, width and height (upright), rate (frames a second) and codec.
+
+        What it does not say is 0. Raises as `frames` does.
+        """
+        return self._video(self._one_video(), Sampling(), True).info()
+
     def apart(self, count: int) -> "list[Request]":
         """Return one request for each picture, with everything else of this one. Raises BadInput unless there are count."""
         self._files(count)
@@ -185,6 +222,24 @@ class Request:
             f"the request holds {len(files)} pictures and must hold {count}; send each with -F image=@file, or all in JSON's "
             "array images"
         )
+
+    def _video(self, video: bytes, wanted: Sampling, info: bool) -> Frames:
+        taken = 0 if self.memory is None else self.memory.reserve(len(video), "its video")
+        try:
+            found = (self.video_decoders or default_decoders()).open(video, wanted, self.life, info)
+        except BaseException:
+            if self.memory is not None:
+                self.memory.release(taken)
+            raise
+        if self.memory is not None:
+            self.memory.release_with(found, taken)
+        return found
+
+    def _one_video(self) -> bytes:
+        file = self.video_bytes
+        if file is None:
+            raise BadInput("no video in the request; send one as the field video (-F video=@file), as raw bytes, or in JSON")
+        return file
 
     def _one_image(self) -> bytes:
         file = self.image_bytes

@@ -73,7 +73,7 @@ class Service:
 
     # The page, /openapi.json and the start's curl line describe the service's own route by these.
     pictures = False  # True where the service reads request.image()
-    videos = False  # True where the service reads request.video_bytes
+    videos = False  # True where the service reads request.frames() or request.video_bytes
     files: Declared = {}  # other files by their names, as {"audio": "audio/*", "pages": ("image/*", 5)}, for request.file
     example_image = "examples/images/coffee.jpg"  # of the curl line, from the repository's root
     example: Any = None  # a JSON body
@@ -155,9 +155,10 @@ class Service:
     def setup(self) -> None:
         """Prepare what requests will need. An exception here ends the start, with a message that names its line."""
 
-    def preprocess(self, request: Request) -> Arrays:
+    def preprocess(self, request: Request) -> Arrays | Any:
         """Return the model's inputs. This default reads the field "data": one input's rows, or a table from input to rows.
 
+        A generator may yield them in groups, such as frames of a video, which the model takes while it goes on.
         Raises BadInput for data that does not fit the model, TooLarge for more than max_rows_per_request rows.
         """
         return from_data(request.data, self.model.spec(request.life), self.settings.max_rows_per_request)

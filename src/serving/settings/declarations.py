@@ -80,6 +80,17 @@ class Settings:
         allow.memory("0", "16Ti"),
         "Memory at /dev/shm, counted against memory, for processes and libraries that share it. 0 leaves the node's own 64Mi.",
     )
+    decode_workers: int = setting(
+        2,
+        allow.whole(1, 64),
+        "Videos that request.frames() decodes at once, each in a process of its own. Further ones wait.",
+        unit="videos",
+    )
+    decode_memory: str = setting(
+        "768Mi",
+        allow.memory("128Mi", "1Ti"),
+        "Memory for decoding videos, counted against memory. decode_workers videos share it.",
+    )
     gpu_memory: float = setting(
         0.0, allow.number(0, 1024), "Memory of one GPU that a pod asks for. 0 asks for no GPU.", unit="GiB of one GPU"
     )

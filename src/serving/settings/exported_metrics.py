@@ -22,6 +22,8 @@ SCRAPE_LABELS: Mapping[str, str] = {
 }
 OWN_LABELS: Mapping[str, str] = {
     "card": "the card's UUID, which pods that share it have in common",
+    "cause": "why a video was not read: `container`, `broken`, `streams`, `codec`, `no_frame`, `too_many_pixels`, `too_long`, "
+    "`memory`, `crash` for one that ends its decoder, or `lost` where the decoder ended for another reason",
     "code": "the answer's HTTP status",
     "currency": "of regions.yaml",
     "file": "a watched file's name",
@@ -43,6 +45,7 @@ OWN_LABELS: Mapping[str, str] = {
     "threads": "threads of each session",
     "topic": "the topic that offline_source names",
     "track": "`prod`, `grey` or `ab`",
+    "use": "of a video's frame: `decoded` or `given`",
     "user": "username of value.py",
     "version": "the image's version",
 }
@@ -122,6 +125,12 @@ GROUPS: Mapping[str, tuple[ExportedMetric, ...]] = {
         _counter("monopod_cache_misses_total", "requests", "Results that were computed, and kept where they can be."),
         _counter("monopod_cache_errors_total", "failures", "Failures of Redis. No request fails for them.", "kind"),
         _gauge("monopod_cache_redis_up", "1", "1 while Redis is used; 0 while it is away and left alone."),
+    ),
+    "Videos": _only_with(
+        "request.frames()",
+        _counter("monopod_video_frames_total", "frames", "Frames that were decoded, and those that the service got.", "use"),
+        _counter("monopod_videos_refused_total", "videos", "Videos that could not be read to their end.", "cause"),
+        _gauge("monopod_videos_waiting", "videos", "Videos that wait for a decoder."),
     ),
     "Watched files": (
         _counter("monopod_reloads_total", "files", "Watched files that changed and were loaded again."),

@@ -224,7 +224,9 @@ def load(context: ServiceContext, folder: Path, began: float, end: End, loaded: 
         if cache is not None:
             cache.prepare()
         trim()
-        limit_work(context.core.memory, settings, resident_bytes() + (size_in_bytes(settings.cache_memory) if cache else 0))
+        kept = size_in_bytes(settings.cache_memory) if cache else 0
+        kept += size_in_bytes(settings.decode_memory) if context.core.video_decoders else 0
+        limit_work(context.core.memory, settings, resident_bytes() + kept)
     except StartError as error:
         end.fail(str(error))
     except Exception as error:

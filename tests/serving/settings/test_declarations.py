@@ -17,6 +17,8 @@ DEFAULTS: dict[str, Any] = {
     "recycle_at_memory": 0.9,
     "memory_request": "0",
     "shared_memory": "0",
+    "decode_workers": 2,
+    "decode_memory": "768Mi",
     "gpu_memory": 0.0,
     "model_gpu_memory": {},
     "on_demand_gpu_memory": 0.0,

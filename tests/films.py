@@ -1,6 +1,6 @@
 """Makes videos for the tests, small ones and hostile ones, with the encoders and muxers of av.
 
-`python films.py clip.mp4` writes a video to try the service with.
+`python tests/films.py clip.mp4` writes a video to try a service with.
 """
 
 import io
