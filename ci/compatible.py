@@ -1,4 +1,4 @@
-"""What this checkout owes to the releases in conf/RELEASES: a regions.yaml that each can read, and no silent change of objects.
+"""Checks what the releases in conf/RELEASES may expect: a regions.yaml that each can read, and no silent change of objects.
 
 In: conf/regions.yaml, conf/RENDERED, and the golden files of the last release and of this checkout. Out: a line for each fault.
 """

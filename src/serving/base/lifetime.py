@@ -5,9 +5,13 @@ Knows clocks. Does not know what the request asks for.
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Protocol, TypeVar
 
 from serving.base.errors import ClientGone, DeadlinePassed, ServingError, ShortDeadline
+
+T = TypeVar("T")
 
 
 class Lifetime:
@@ -52,6 +56,13 @@ class Lifetime:
         error = self.error()
         if error is not None:
             raise error
+
+    def result_of(self, future: Future[T]) -> T:
+        """Wait for a future until the deadline, and return its result. Raises DeadlinePassed, and what the future raises."""
+        try:
+            return future.result(self.left())
+        except FutureTimeout:
+            raise self.too_late() from None
 
     def too_late(self) -> DeadlinePassed:
         """Return the error of a request whose deadline has passed."""

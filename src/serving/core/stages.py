@@ -7,7 +7,8 @@ Concurrency. The loop calls `answer` and `infer`. Small tensors are decoded and 
 neither ranks over the batches' threads. A higher thread would displace the one that wakes it, and that one
 holds the interpreter's lock.
 A request that waits for a batch holds no thread: the end of the batch starts the rest of its work. A service's own `handle`
-waits inside models, and iterators wait for their clients. So `_blocking` has a thread for each request that the gate lets in.
+waits inside models, videos wait for decoders, and iterators wait for their clients. So `_blocking` has a thread for each
+request that the gate lets in.
 An own route runs on the thread that calls `call`. Threads live as long as the process.
 An exception in a job becomes the request's answer, so no job ends a thread. Every answer is given to its callback on the loop,
 by one hand-over. Requests that nobody waits for are dropped between the stages. A request that leaves the loop is counted as a

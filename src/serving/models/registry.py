@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,13 +69,6 @@ class PendingRequests:
         return list(self._tables)
 
 
-def _waited(future: Future[Arrays], request: HasLifetime) -> Arrays:
-    try:
-        return future.result(request.life.left())
-    except FutureTimeout:
-        raise request.life.too_late() from None
-
-
 class Handle:
     """A model by its name. It may be in memory or be loaded on its next use."""
 
@@ -93,13 +85,13 @@ class Handle:
         """
         if isinstance(arrays, Iterator):
             return self._in_groups(arrays, request)
-        return _waited(self.submit(arrays, request), request)
+        return request.life.result_of(self.submit(arrays, request))
 
     def _in_groups(self, groups: Iterator[Arrays], request: HasLifetime) -> Arrays:
         waiting, done = deque[Future[Arrays]](), list[Arrays]()
         for arrays in groups:
             if len(waiting) == GROUPS_AHEAD:
-                done.append(_waited(waiting.popleft(), request))
+                done.append(request.life.result_of(waiting.popleft()))
             while True:
                 try:
                     waiting.append(self.submit(arrays, request))
@@ -107,7 +99,7 @@ class Handle:
                 except QueueFull:  # half of the request is done: it is kept, and waits until its deadline
                     request.life.check()
                     time.sleep(FULL_QUEUE_SECONDS)
-        done += [_waited(each, request) for each in waiting]
+        done += [request.life.result_of(each) for each in waiting]
         if not done:
             raise WrongInputs(f"no rows for the model {self.name}: the iterator of groups gives none")
         return {name: np.concatenate([each[name] for each in done]) for name in done[0]}

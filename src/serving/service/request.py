@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,10 +110,7 @@ class Request:
 
         Raises DeadlinePassed, and the errors of the models.
         """
-        try:
-            return [each.result(self.life.left()) for each in outputs]
-        except FutureTimeout:
-            raise self.life.too_late() from None
+        return [self.life.result_of(each) for each in outputs]
 
     def image(self, at_least: tuple[int, int] | None = None) -> "Image":
         """Return the picture as RGB, upright, with all pixels loaded.
@@ -175,11 +171,11 @@ class Request:
         Each has `seconds`, since the first frame, and `pixels`: uint8 [height, width, 3], RGB, upright, not writable. All have
         one size. A process of its own decodes them, a few ahead. After the last one, `ending` has `damaged`, `seconds` and
         `decoded`. Each call decodes the video anew.
-        every: seconds from one frame to the next, 0 for each frame. start, end: seconds of the part that is read; an end of 0
-        is the video's own. at_most: frames.
+        every: seconds from one frame to the next, 0 for each frame. at_most: frames.
+        start, end: seconds of the part that is read. An end of 0 is the video's own.
         at_least: a sufficient width and height in pixels. Frames are scaled down to the smallest size of their shape with both.
-        sampling: "exact"; "fast", which takes a key frame within half a step instead and so decodes far less; or "keys", which
-        takes key frames alone. video: taken instead of the request's own.
+        sampling: "exact", "fast" or "keys". "fast" takes a key frame within half a step instead, and so decodes far less.
+        "keys" takes key frames alone. video: taken instead of the request's own.
         Raises ValueError for other arguments. The call and the iterator raise BadInput for no or a broken video, TooLarge for
         one that is too large or too long for its deadline, DecoderLost, DeadlinePassed, ClientGone, MemoryFull.
         """
@@ -189,7 +185,7 @@ class Request:
     def video_info(self) -> dict[str, Any]:
         """Return what the video's header says: seconds, width and height (upright), rate (frames a second) and codec.
 
-        What it does not say is 0. Raises as `frames` does.
+        A number that it leaves out is 0. Raises as `frames` does.
         """
         return self._video(self._one_video(), Sampling(), True).info()
 
@@ -224,15 +220,14 @@ class Request:
         )
 
     def _video(self, video: bytes, wanted: Sampling, info: bool) -> Frames:
-        taken = 0 if self.memory is None else self.memory.reserve(len(video), "its video")
+        memory = self.memory or WorkingMemory()
+        taken = memory.reserve(len(video), "its video")
         try:
             found = (self.video_decoders or default_decoders()).open(video, wanted, self.life, info)
         except BaseException:
-            if self.memory is not None:
-                self.memory.release(taken)
+            memory.release(taken)
             raise
-        if self.memory is not None:
-            self.memory.release_with(found, taken)
+        memory.release_with(found, taken)
         return found
 
     def _one_video(self) -> bytes:

@@ -7,7 +7,6 @@ call.
 import contextlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, groupby, islice
 from typing import Any, BinaryIO, cast
@@ -22,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from serving.video.sampling import EXACT, FAST, KEYS, MAX_RATE, Clock, Ending, Refused, Sampling, clock_words, steps
+from serving.video.sampling import EXACT, FAST, KEYS, MAX_RATE, Clock, Ending, Job, Refused, clock_words, steps
 
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "mjpeg")
 DECODERS = (*CODECS, "libdav1d")  # by FFmpeg's names
@@ -37,24 +36,10 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Give = Callable[[float, Pixels], None]  # of a wanted frame: its seconds, and its pixels as uint8 [height, width, 3]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One video to decode. container: FFmpeg's name of it, which is never guessed.
-
-    max_pixels: of a frame. seconds_left: until the request's deadline. cost: seconds that a frame of a million pixels takes.
-    """
-
-    container: str
-    wanted: Sampling = field(default_factory=Sampling)
-    max_pixels: int = 50_000_000
-    seconds_left: float = 3600.0
-    cost: float = 0.0
-
-
 def info(file: BinaryIO, job: Job) -> dict[str, Any]:
     """Return what a video's header says: seconds, width, height (upright), rate (frames a second) and codec.
 
-    What it does not say is 0. Raises as `decode` does.
+    A number that it leaves out is 0. Raises as `decode` does.
     """
     with _opened(file, job.container) as opened:
         stream = _stream(opened, job)

@@ -33,9 +33,8 @@ from serving.base.errors import BadInput, DecoderLost, ServiceFailed, StartError
 from serving.base.lifetime import Lifetime
 from serving.models.tensors import Array
 from serving.telemetry.metrics import Metrics
-from serving.video.sampling import Ending, Sampling, container
+from serving.video.sampling import MESSAGE, SLOTS, Ending, Job, Sampling, container
 
-SLOTS, MESSAGE = 4, 2**16  # as in supervisor.py, which takes 0.3 s to import
 OWN_SLOTS = 2  # that the caller may keep; further frames are copies, so that a caller who keeps all of them gets all
 LOOK_SECONDS = 1.0  # between two looks whether the supervisor still runs
 FIRST_COST = 0.0015  # seconds for a million pixels, before a video has told; a low guess refuses none wrongly
@@ -66,7 +65,7 @@ class Decoders:
             for name in names:
                 counter.labels(name)  # each begins at 0, so that rate() sees its first count
         metrics.show("monopod_videos_waiting", lambda: {(): self.waiting})
-        self.workers, self.places = workers, threading.Semaphore(workers)
+        self.places = threading.Semaphore(workers)
         self.slot_bytes = memory // workers // 4 // SLOTS // mmap.PAGESIZE * mmap.PAGESIZE
         self._memory, self._max_pixels = memory // workers - SLOTS * self.slot_bytes, max_pixels
         self.cost = FIRST_COST
@@ -80,13 +79,13 @@ class Decoders:
 
     def start(self) -> None:
         """Start the supervisor, where it does not run. Connections wait for it. Raises StartError where av is missing."""
-        if not available():
-            raise StartError(
-                "request.frames() needs the package av; name it in src/requirements.txt, as examples/moderation does"
-            )
         with self._lock:
             if self.running():
                 return
+            if not available():
+                raise StartError(
+                    "request.frames() needs the package av; name it in src/requirements.txt, as examples/moderation does"
+                )
             descriptor = self._listening.fileno()
             command = [sys.executable, "-m", "serving.video.supervisor", str(descriptor), str(self._memory)]
             # A session of its own keeps a terminal's Ctrl-C from it: the service still finishes what it has accepted. Its
@@ -130,7 +129,7 @@ class Decoders:
             while not self.places.acquire(timeout=min(0.5, life.left())):
                 life.check()
         try:
-            return Frames(self, video, _job(kind, wanted, self._max_pixels, self.cost, life, info), life)
+            return Frames(self, video, Job(kind, wanted, self._max_pixels, life.left(), self.cost, info), life)
         except BaseException:
             self.places.release()
             raise
@@ -174,18 +173,13 @@ def default_decoders() -> Decoders:
     return Decoders(2, 768 * 2**20, 50_000_000, Metrics())
 
 
-def _job(kind: str, wanted: Sampling, max_pixels: int, cost: float, life: Lifetime, info: bool) -> bytes:
-    job = {"container": kind, "wanted": asdict(wanted), "max_pixels": max_pixels, "cost": cost, "seconds_left": life.left()}
-    return json.dumps({**job, "info": info}).encode()
-
-
 class Frames:
     """The frames of one video, in order, each as soon as it is decoded. SLOTS of them are decoded ahead.
 
     ending: what is known once the last frame has come, None before. used: frames that have come.
     """
 
-    def __init__(self, decoders: Decoders, video: bytes, job: bytes, life: Lifetime):
+    def __init__(self, decoders: Decoders, video: bytes, job: Job, life: Lifetime):
         self.ending: Ending | None = None
         self.used = 0
         self._decoders, self._life = decoders, life
@@ -196,7 +190,7 @@ class Frames:
             with mmap.mmap(file, len(video)) as copy:
                 copy.write(video)
             self._map = mmap.mmap(slots, size, prot=mmap.PROT_READ)
-            self._connection = decoders.connected(job, file, slots)
+            self._connection = decoders.connected(json.dumps(asdict(job)).encode(), file, slots)
         self.close = weakref.finalize(self, _end, self._connection, decoders.places)
         self.close.atexit = False
         life.on_abandon(partial(_wake, self._connection))

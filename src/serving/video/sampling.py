@@ -1,11 +1,16 @@
-"""Chooses the frames of a video that are wanted. Pure functions of times, by the standard library alone."""
+"""What both sides of decoding know: the wanted frames, which of a video's frames those are, and what passes between the sides.
+
+Pure, and by the standard library alone: the server imports it without the libraries that decode.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 EXACT, FAST, KEYS = "exact", "fast", "keys"
+SLOTS = 4  # places for frames in the memory that both sides map
+MESSAGE = 2**16  # bytes at most
 MAX_FRAMES = 100_000  # that a service may ask for
 MAX_SECONDS = 10**9  # of a video
 MAX_RATE = 240  # frames a second; a phone's slow motion has so many
@@ -61,6 +66,21 @@ class Sampling:
         if not 0 < share < 1:
             return width, height
         return max(1, round(width * share)), max(1, round(height * share))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to decode. container: FFmpeg's name of it, which is never guessed. info: whether its header alone is wanted.
+
+    max_pixels: of a frame. seconds_left: until the request's deadline. cost: seconds that a frame of a million pixels takes.
+    """
+
+    container: str
+    wanted: Sampling = field(default_factory=Sampling)
+    max_pixels: int = 50_000_000
+    seconds_left: float = 3600.0
+    cost: float = 0.0
+    info: bool = False
 
 
 @dataclass(frozen=True)

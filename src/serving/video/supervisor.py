@@ -41,12 +41,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from serving.video import decoder
-from serving.video.decoder import Job, Pixels
-from serving.video.sampling import Refused, Sampling
+from serving.video.decoder import Pixels
+from serving.video.sampling import MESSAGE, SLOTS, Job, Refused, Sampling
 
-SLOTS = 4
 NICENESS = 10  # like the platform's other threads that compute
-MESSAGE = 2**16  # bytes at most
 SET_PDEATHSIG, SET_NO_NEW_PRIVS, SET_SECCOMP = 1, 38, 22  # of prctl(2)
 # The system calls that decoding takes, by their numbers on each machine (asm/unistd_64.h, asm-generic/unistd.h): read, write,
 # close, lseek, mmap, mprotect, munmap, brk, mremap, madvise; signals' own; the socket's messages; locks, time, use, exit.
@@ -184,12 +182,10 @@ def _decode(connection: socket.socket, asked: dict[str, Any], video: int, slots:
         connection.send(json.dumps(message).encode())
 
     try:
-        only_info = asked.pop("info", False)
-        wanted = Sampling(**asked.pop("wanted"))
-        job = Job(**asked, wanted=wanted)
+        job = Job(**{**asked, "wanted": Sampling(**asked["wanted"])})
         file, out = cast(BinaryIO, os.fdopen(video, "rb", buffering=0)), mmap.mmap(slots, 0)
         confine((connection.fileno(), video), job, memory)
-        if only_info:
+        if job.info:
             return say(info=decoder.info(file, job))
         ending = decoder.decode(file, job, Slots(connection, out).give)
         used = resource.getrusage(resource.RUSAGE_SELF)
